@@ -193,7 +193,7 @@ def test_command_over_http_runs(command: str, tmp_path: Path, monkeypatch: pytes
         assert trtbench(*arguments, "--isl", "8", "--osl", "2", "--benchmark-duration", "1", cwd=tmp_path)
 
 
-OF_RUNS = [shown for shown in shown_commands() if shown.split()[:2] == ["trtbench", "compare"]]
+OF_RUNS = [shown for shown in shown_commands() if shown.split()[:2] in (["trtbench", "compare"], ["trtbench", "baseline"])]
 
 
 @pytest.mark.whole_run

@@ -36,6 +36,10 @@ LONG_FUNCTIONS = {"_reload", "deployment_facts", "measure"}
 SHORT_FILES = {
     "errors": "the bases of all errors, which everything imports",
     "client.kserve.grpc_wires": "has two importers",
+    "cli.describing": "has three verbs",
+    "compare.compared_metric": "has importers in several files",
+    "compare.slo_gate": "a gate without a base",
+    "cli.compare.exit_codes": "has importers in several files",
     "cli.exporting": "a verb",
     "experiments.imported.analysis": "a role",
     "engine.openvino.pooling": "the only importer of a heavy package",
@@ -105,9 +109,10 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.compare.baselines": {"compare.baseline"},
     "cli.capacity": {"cli.commands", "cli.dry_run", "cli.flags.bench_scenario", "scenario.reading"},
-    "cli.comparing": {"cli.comparison_console"},
-    "cli.comparison_console": {"report.comparison.overlaid_curves"},
+    "cli.compare.comparing": {"cli.compare.comparison_console"},
+    "cli.compare.comparison_console": {"report.comparison.overlaid_curves"},
     "cli.dataset": {
         *("plan.dataset_lines", "plan.draw", "plan.sources.prompt_source", "cli.flags.bench_scenario", "cli.flags.explained"),
         *("scenario.load.measurement", "scenario.parts.part", "scenario.reading"),
@@ -115,6 +120,7 @@ LATE = {
     "cli.exporting": {"export.writers"},
     "cli.importing": {"cli.reporting", "experiments.registry", "run.result_importer"},
     "cli.flags.translation": {"system.leftovers"},
+    "cli.describing": {"cli.commands"},
     "cli.doctor": {"gpu.inventory"},
     "run.environment": {"gpu.inventory"},
     "run.resolve.deployment_checks": {"gpu.inventory"},

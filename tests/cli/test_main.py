@@ -276,14 +276,15 @@ def test_doctor_says_what_this_machine_can_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reasons", "lost", "interrupted_by", "code"),
+    ("status", "reasons", "lost", "interrupted_by", "strict", "code"),
     [
-        ("VALID", (), (), None, 0),
-        ("SUSPECT", (), (), None, 0),
-        ("INVALID", (), (), None, commands.INVALID_RUN),
-        ("INVALID", (Reason("nothing_completed", "invalid"),), (), None, 1),
-        ("INVALID", (), ("default-fp16",), None, 1),
-        ("INVALID", (), (), 2, 130),
+        ("VALID", (), (), None, True, 0),
+        ("SUSPECT", (), (), None, False, 0),
+        ("SUSPECT", (), (), None, True, 4),
+        ("INVALID", (), (), None, False, 4),
+        ("INVALID", (Reason("nothing_completed", "invalid"),), (), None, False, 1),
+        ("INVALID", (), ("default-fp16",), None, False, 1),
+        ("INVALID", (), (), 2, True, 130),
     ],
 )
 def test_the_exit_code_follows_the_verdict(
@@ -293,10 +294,17 @@ def test_the_exit_code_follows_the_verdict(
     reasons: tuple[Reason, ...],
     lost: tuple[str, ...],
     interrupted_by: int | None,
+    strict: bool,
     code: int,
 ) -> None:
-    monkeypatch.setattr(commands, "report_run", lambda path, language: SimpleNamespace(verdict=Verdict(status, reasons)))
-    assert commands._finish(RunOutcome(RunDirectory(tmp_path), interrupted_by, lost), "en") == code
+    monkeypatch.setattr(commands, "ReadRun", lambda path, summary: None)
+    monkeypatch.setattr(commands, "slo_decisions", lambda run: [])
+    monkeypatch.setattr(
+        commands,
+        "report_run",
+        lambda path, language: SimpleNamespace(verdict=Verdict(status, reasons), scenario=SimpleNamespace(task="generate")),
+    )
+    assert commands._finish(RunOutcome(RunDirectory(tmp_path), interrupted_by, lost), "en", strict) == code
 
 
 @pytest.mark.process

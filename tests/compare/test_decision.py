@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.compare.compared_metric import known_metrics
+from trtbench.analysis.named_figures import named_figures
 from trtbench.compare.decision import decide, outcome_of
 from trtbench.compare.difference import Difference
 from trtbench.compare.gate import read_gate
@@ -17,7 +17,7 @@ def latency(change: float, half: float, stage: str = "c8", **other: object) -> D
     interval = TInterval(change, change - half, change + half, 200)
     own = TInterval(100e6 * (1 + change), 90e6, 115e6, 200)
     given = {"change": interval, "own": own, "requests": 1000} | other
-    return Difference("run", "default-int8", stage, known_metrics()["ttft.p99"], 100e6, 100e6 * (1 + change), **given)
+    return Difference("run", "default-int8", stage, named_figures()["ttft.p99"], 100e6, 100e6 * (1 + change), **given)
 
 
 def one(text: str, *differences: Difference) -> tuple[str, str]:
@@ -55,7 +55,7 @@ def test_an_undecided_condition_says_how_many_more_requests_would_decide() -> No
 def test_no_errors_pass_only_with_enough_requests() -> None:
     def errors(count: int) -> Difference:
         share = ShareInterval(0, count)
-        return Difference("run", "d", "c8", known_metrics()["error_ratio"], 0.0, 0.0, None, ShareDifference(share, share), share, count)
+        return Difference("run", "d", "c8", named_figures()["error_ratio"], 0.0, 0.0, None, ShareDifference(share, share), share, count)
 
     (few,), (many,) = (decide([read_gate("error_ratio>0.1%")], [errors(count)]) for count in (1000, 5000))
     assert (few.outcome, many.outcome) == ("undecided", "passed")
@@ -78,9 +78,9 @@ def test_a_condition_concerns_its_stage_only() -> None:
 
 def test_what_was_not_measured_is_undecided() -> None:
     assert one("ttft.p99>+5%", replace(latency(0, 0.1), change=None)) == ("undecided", "no_interval")
-    absent = Difference("run", "d", "c8", known_metrics()["ttft.p99"], None, 1.0)
+    absent = Difference("run", "d", "c8", named_figures()["ttft.p99"], None, 1.0)
     assert one("ttft.p99>+5%", absent) == ("undecided", "absent")
-    lacking = Difference("run", "d", "c8", known_metrics()["ttft.p99"], None, None, lacking=400)
+    lacking = Difference("run", "d", "c8", named_figures()["ttft.p99"], None, None, lacking=400)
     (decision,) = decide([read_gate("ttft.p99>+5%")], [lacking])
     assert (decision.why, decision.more_requests) == ("lacking", 400)
 
@@ -91,3 +91,11 @@ def test_a_failure_counts_most() -> None:
     assert outcome_of(both) == "failed"
     assert outcome_of(both[1:]) == "undecided"
     assert outcome_of(decide(gates, [latency(0, 0.01)])) == "passed"
+
+
+def test_a_disturbed_stage_is_undecided_unless_forced() -> None:
+    disturbed = replace(latency(0.5, 0.1), disturbed=True)
+    assert one("ttft.p99>+5%", disturbed) == ("undecided", "disturbed")
+    (forced,) = decide([read_gate("ttft.p99>+5%")], [disturbed], force=True)
+    assert forced.outcome == "failed"
+    assert (disturbed.call(0.02, 1), replace(disturbed, disturbed=False).call(0.02, 1)) == ("disturbed", "worse")

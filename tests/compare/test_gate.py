@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.compare.compared_metric import known_metrics
+from trtbench.analysis.named_figures import named_figures
 from trtbench.compare.gate import read_gate
 from trtbench.errors import UserError
 
@@ -65,8 +65,8 @@ def test_any_text_is_a_condition_or_an_error_of_one_line(text: str) -> None:
 
 
 def test_every_metric_has_one_name_and_can_be_in_a_condition() -> None:
-    assert len(known_metrics()) > 100
-    for name, metric in known_metrics().items():
+    assert len(named_figures()) > 100
+    for name, metric in named_figures().items():
         assert metric.name == name
         unit = {"ms": "ms", "ratio": "%"}.get(metric.unit, metric.unit)
         if metric.unit in ("ms", "ratio", "tokens/s", "requests/s"):

@@ -76,7 +76,7 @@ def capacity(
     overrides: tuple[str, ...],
     dry_run: bool,
     runs: Path,
-    lang: str,
+    lang: Language,
     quiet: bool,
     **flags: Any,
 ) -> None:

@@ -14,6 +14,8 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
+from trtbench.cli.compare.comparison_console import show_gates
+from trtbench.cli.compare.exit_codes import FAULT, code_of_decisions, code_of_verdict
 from trtbench.cli.console import Console, gpu_line
 from trtbench.cli.doctor import examine
 from trtbench.cli.dry_run import about, dry_bench, preview_in_place_of_load
@@ -22,16 +24,20 @@ from trtbench.cli.flags.explained import BENCH_FLAGS, named_by_flags, named_by_k
 from trtbench.cli.flags.header_flags import without_values
 from trtbench.cli.flags.values import check_files
 from trtbench.cli.reporting import report_run
+from trtbench.compare.compared_runs import ReadRun
+from trtbench.compare.slo_gate import slo_decisions
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.errors import UserError, in_one_line
 from trtbench.load.tally import LoadProgress
 from trtbench.load.worker_handle import WorkerError
+from trtbench.report.kit.words import Words
 from trtbench.run.execute import restore_left_gpus, resume, serve_and_bench
 from trtbench.run.log import RunOutcome
 from trtbench.run.resolve.preview import preview
 from trtbench.run.resolve.resolved_endpoint import resolve_endpoint
 from trtbench.run.serve import serve
+from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.reading import find_scenario, load_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.installation import find_tritonserver, libpython
@@ -41,31 +47,30 @@ from trtbench.system.foreign_text import harmless
 from trtbench.system.interrupts import Ending, came, exit_code, signals_end_in_their_codes
 from trtbench.telemetry.sampler import SamplerError
 
-INVALID_RUN = 4
-"""Exit code of a run that came to its end and whose figures cannot be used."""
+
+def serve_and_bench_command(
+    path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: Language, quiet: bool, strict: bool
+) -> int:
+    return run_scenario(asked_for(path, overrides, search), runs, language, quiet, strict)
 
 
-def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
-    return run_scenario(asked_for(path, overrides, search), runs, language, quiet)
-
-
-def run_scenario(scenario: Scenario, runs: Path, language: str, quiet: bool) -> int:
+def run_scenario(scenario: Scenario, runs: Path, language: Language, quiet: bool, strict: bool = False) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
     with named_by_keys(), faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
-    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language, strict)
 
 
-def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
+def resume_command(run_dir: Path, language: Language, quiet: bool, strict: bool) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
     with named_by_keys(), faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = resume(run_dir, sys.argv, console, progress)
-    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language, strict)
 
 
-def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, **flags: Any) -> int:
+def bench_command(*, lang: Language, quiet: bool, strict: bool, artifact_dir: Path, dry_run: bool, **flags: Any) -> int:
     """Every flag is checked before the server is asked anything."""
     scenario = bench_scenario(flags)
     check_files(flags | {"artifact_dir": artifact_dir})
@@ -77,22 +82,23 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
         progress = LoadProgress()
         with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
             outcome = serve_and_bench(scenario, artifact_dir, without_values(sys.argv), console, progress)
-    return fault.code or _finish(outcome, lang)
+    return fault.code or _finish(outcome, lang, strict)
 
 
-def _finish(outcome: RunOutcome, language: str) -> int:
+def _finish(outcome: RunOutcome, language: Language, strict: bool) -> int:
     """Report what was recorded, and return the exit code of the way in which the run ended."""
     summary = report_run(outcome.run.path, language)
     if outcome.interrupted_by is not None:
         return 128 + outcome.interrupted_by
-    nothing_completed = any(reason.code == "nothing_completed" for reason in summary.verdict.reasons)
-    if outcome.lost or nothing_completed:
-        return 1
-    return INVALID_RUN if summary.verdict.status == "INVALID" else 0
+    if code := FAULT if outcome.lost else code_of_verdict(summary, strict):
+        return code
+    decisions = slo_decisions(ReadRun(outcome.run.path, summary))
+    show_gates(decisions, Words(language, summary.scenario.task))
+    return code_of_decisions(decisions)
 
 
-def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
-    code = _finish(outcome, language)
+def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: Language, strict: bool) -> int:
+    code = _finish(outcome, language, strict)
     if outcome.interrupted_by is not None or outcome.lost:
         print(f"To resume the run: trtbench serve-and-bench --resume {shlex.quote(str(outcome.run.path))}", file=sys.stderr)
     return code

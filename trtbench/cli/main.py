@@ -16,8 +16,10 @@ import click
 
 from trtbench import __version__
 from trtbench.cli.capacity import capacity
-from trtbench.cli.comparing import compare
+from trtbench.cli.compare.baselines import baseline
+from trtbench.cli.compare.comparing import compare
 from trtbench.cli.dataset import dataset
+from trtbench.cli.describing import doctor, scenarios, schema
 from trtbench.cli.exporting import export
 from trtbench.cli.flags.cost_flags import cost_of, cost_options, cost_overrides
 from trtbench.cli.flags.translation import CommandGroup
@@ -55,6 +57,7 @@ _set = click.option(
     help="Set a key of the scenario, as load.0.requests=20. The option may be repeated.",
 )
 _quiet = click.option("--quiet", is_flag=True, help="Print errors and the result, but no progress.")
+_strict = click.option("--strict", is_flag=True, help="End with 4 if the verdict is SUSPECT too, not only if it is INVALID.")
 _lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True, help="Write the report and the table in this language.")
 _runs = click.option("--runs", type=Place(), default=Path("runs"), show_default=True, help="Write the run directory into this directory.")
 
@@ -95,6 +98,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 @cost_options
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and run nothing.")
 @_runs
+@_strict
 @_lang
 @_quiet
 def serve_and_bench(
@@ -106,7 +110,8 @@ def serve_and_bench(
     engine_dir: Path | None,
     dry_run: bool,
     runs: Path,
-    lang: str,
+    strict: bool,
+    lang: Language,
     quiet: bool,
     **cost: float | None,
 ) -> None:
@@ -122,7 +127,7 @@ def serve_and_bench(
         given = [flag for name, flag in _NOT_WITH_RESUME.items() if get_source(name) is click.core.ParameterSource.COMMANDLINE]
         if given:
             raise UserError(f"--resume takes all from the run's own scenario.yaml: leave out {', '.join(given)}")
-        sys.exit(resume_command(run_dir, lang, quiet))
+        sys.exit(resume_command(run_dir, lang, quiet, strict))
     if scenario is None:
         raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
     overrides = (*((f"repeats={repeats}",) if repeats else ()), *overrides, *cost_overrides(cost_of(**cost)))
@@ -130,7 +135,7 @@ def serve_and_bench(
     if dry_run:
         show(asked_for(scenario, overrides, search))
     else:
-        sys.exit(serve_and_bench_command(scenario, overrides, search, runs, lang, quiet))
+        sys.exit(serve_and_bench_command(scenario, overrides, search, runs, lang, quiet, strict))
 
 
 @main.command()
@@ -152,6 +157,7 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
 @main.command(epilog=BENCH_EXAMPLES)
 @bench_options
 @click.option("--dry-run", is_flag=True, help="Print the load that would be sent, and send nothing to the server.")
+@_strict
 @_lang
 @_quiet
 def bench(**flags: Any) -> None:
@@ -175,7 +181,7 @@ def report(run_dir: Path, lang: str, formats: str, **cost: float | None) -> None
     report_run(run_dir, lang, formats, cost_of(**cost))
 
 
-for _command in (capacity, compare, dataset, export, import_results):
+for _command in (baseline, capacity, compare, dataset, doctor, export, import_results, scenarios, schema):
     main.add_command(_command)
 
 
@@ -197,30 +203,6 @@ def calibrate(url: str | None, streams: str | None, transport: str, quick: bool,
     from trtbench.cli.calibrate import calibrate_command
 
     sys.exit(calibrate_command(url, streams, transport, quick, json_path))
-
-
-@main.command()
-def scenarios() -> None:
-    """List the shipped scenarios with purpose, duration and number of requests."""
-    from trtbench.cli.commands import scenarios_command
-
-    scenarios_command()
-
-
-@main.command()
-def schema() -> None:
-    """Print the JSON schema of scenario files, which editors can use."""
-    from trtbench.cli.commands import schema_command
-
-    schema_command()
-
-
-@main.command()
-def doctor() -> None:
-    """Print what this machine can run, and how to fix what it cannot."""
-    from trtbench.cli.commands import doctor_command
-
-    sys.exit(doctor_command())
 
 
 @main.group()

@@ -1,14 +1,12 @@
-"""The metrics that a comparison compares: figures of a stage by their names, and the direction in which each improves."""
+"""Which metrics a comparison shows if none are chosen, and in which direction each improves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from trtbench.analysis.metric import Unit
-from trtbench.analysis.named_figures import NamedFigure, figure_named, named_figures
+from trtbench.analysis.named_figures import NamedFigure, named_figures
 from trtbench.tasks.task import Task
 
 Better = Literal["lower", "higher", ""]
@@ -23,26 +21,13 @@ _LATENCY_PARTS = {"ttft": ("p50", "p99"), "itl": ("p99",), "tpot": ("p50",), "e2
 _RATES = ("output_token_throughput", "inference_throughput", "request_throughput", "goodput", "error_ratio")
 
 
-@dataclass(frozen=True)
-class ComparedMetric(NamedFigure):
-    @property
-    def better(self) -> Better:
-        return _BETTER_BY_NAME.get(self.metric.name, _BETTER_BY_UNIT.get(self.unit, ""))
+def better_direction(figure: NamedFigure) -> Better:
+    """By the metric's name where it is listed, else by its unit: times improve downwards, rates upwards."""
+    return _BETTER_BY_NAME.get(figure.metric.name, _BETTER_BY_UNIT.get(figure.unit, ""))
 
 
-@cache
-def known_metrics() -> Mapping[str, ComparedMetric]:
-    """Every number of a stage that can be compared, by its name."""
-    return {name: ComparedMetric(name, one.metric, one.part, one.unit) for name, one in named_figures().items()}
-
-
-def metric_named(name: str, flag: str) -> ComparedMetric:
-    """UserError, with the nearest names, for a name that no metric has."""
-    return known_metrics()[figure_named(name, flag).name]
-
-
-def usual_metrics(task: Task) -> tuple[ComparedMetric, ...]:
+def usual_metrics(task: Task) -> tuple[NamedFigure, ...]:
     """The metrics that a comparison shows if none are chosen: percentiles of latency, rates and errors that the task has."""
     latencies = [f"{name}.{part}" for name, parts in _LATENCY_PARTS.items() for part in parts]
-    names = [*latencies, *_RATES]
-    return tuple(one for name in names if not task.hidden & {(one := known_metrics()[name]).metric.name})
+    figures = [named_figures()[name] for name in (*latencies, *_RATES)]
+    return tuple(one for one in figures if one.metric.name not in task.hidden)

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbench.analysis.stage.stage_result import StageResult
+from trtbench.analysis.measured_rounds import measured_in_rounds
+from trtbench.analysis.named_figures import NamedFigure
+from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stage.token_counting import with_counts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.compare.alignment import DeploymentPair, only_in_one, paired
-from trtbench.compare.compared_metric import ComparedMetric, usual_metrics
-from trtbench.compare.difference import Difference, MeasuredStage, difference
+from trtbench.compare.compared_metric import usual_metrics
+from trtbench.compare.difference import Difference, MeasuredPair, MeasuredStage, difference
 from trtbench.compare.environment_differences import RunDifference, run_differences
 from trtbench.compare.request_values import StageRequests
 from trtbench.rundir.directory import RunDirectory
@@ -22,9 +24,9 @@ from trtbench.tasks.registry import TASKS
 class ReadRun:
     """A run directory with its summary. RunDirectoryError or ScenarioError if it holds no readable run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, summary: Summary | None = None) -> None:
         self.directory = RunDirectory.open(path)
-        self.summary: Summary = summarise(self.directory)
+        self.summary: Summary = summary or summarise(self.directory)
         self.name = self.summary.run
 
     def requests(self, deployment: str) -> Requests:
@@ -35,10 +37,11 @@ class ReadRun:
     def measured(self, stage: StageResult, requests: Requests) -> MeasuredStage:
         asked = next((one for one in self.summary.scenario.load if one.label == stage.span.name), None)
         of_stage = requests.stage(stage.span.name)
+        disturbed = is_disturbed(stage, self.summary.environment.cpu_count)
         if not len(of_stage):
-            return MeasuredStage(stage, None)
+            return MeasuredStage(stage, None, disturbed)
         slo = self.summary.scenario.slo
-        return MeasuredStage(stage, StageRequests(of_stage, stage.span.planned, asked.duration_s if asked else None, slo))
+        return MeasuredStage(stage, StageRequests(of_stage, stage.span.planned, asked.duration_s if asked else None, slo), disturbed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,10 @@ class Comparison:
         return bool(known) and not any(one.interval for one in known)
 
 
-def compare(base: ReadRun, candidate: ReadRun, metrics: Sequence[ComparedMetric]) -> Comparison:
+def compare(base: ReadRun, candidate: ReadRun, metrics: Sequence[NamedFigure]) -> Comparison:
     """The differences of `metrics`, or of the usual ones if there are none, for each pair of stages."""
-    pairs = paired(base.summary.deployments, candidate.summary.deployments)
+    of_base, of_candidate = (measured_in_rounds(one.summary.deployments, one.summary.scenario) for one in (base, candidate))
+    pairs = paired(of_base, of_candidate)
     chosen = metrics or usual_metrics(TASKS[base.summary.scenario.task])
     found = [one for pair in pairs for one in _of_pair(pair, base, candidate, chosen)]
     return Comparison(
@@ -75,15 +79,19 @@ def compare(base: ReadRun, candidate: ReadRun, metrics: Sequence[ComparedMetric]
         pairs=tuple(pairs),
         differences=tuple(found),
         of_runs=run_differences(base.summary, candidate.summary, pairs),
-        unpaired=tuple(only_in_one(base.summary.deployments, candidate.summary.deployments, pairs)),
+        unpaired=tuple(only_in_one(of_base, of_candidate, pairs)),
     )
 
 
-def _of_pair(pair: DeploymentPair, base: ReadRun, candidate: ReadRun, metrics: Sequence[ComparedMetric]) -> Iterator[Difference]:
-    of_base, of_candidate = base.requests(pair.base.name), candidate.requests(pair.candidate.name)
-    for own, other in pair.stages():
-        stages = base.measured(own, of_base), candidate.measured(other, of_candidate)
-        where = (candidate.name, pair.name, other.span.name)
-        seeds = tuple(f"{one.summary.environment.anchor_wall_ns} {pair.name} {own.span.name}" for one in (base, candidate))
+def _of_pair(pair: DeploymentPair, base: ReadRun, candidate: ReadRun, metrics: Sequence[NamedFigure]) -> Iterator[Difference]:
+    requests = [(base.requests(one.name), candidate.requests(other.name)) for one, other in pair.rounds()]
+    for load in pair.loads():
+        stages = pair.stages(load)
+        measured = [
+            MeasuredPair(base.measured(one.base, own), candidate.measured(one.candidate, other))
+            for one, (own, other) in zip(stages, requests, strict=True)
+        ]
+        name = stages[0].candidate.span.name
+        seeds = [f"{one.summary.environment.anchor_wall_ns} {pair.name} {name}" for one in (base, candidate)]
         for metric in metrics:
-            yield difference(where, metric, *stages, (seeds[0], f"{seeds[1]} candidate"))
+            yield difference((candidate.name, pair.name, name), metric, measured, (seeds[0], f"{seeds[1]} candidate"))

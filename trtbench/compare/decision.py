@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trtbench.compare.difference import Difference
@@ -30,14 +30,16 @@ class Decision:
     bounds: tuple[float, float] | None = None
     more_requests: int = 0
     more_rounds: int = 0
-    why: Literal["", "no_stage", "absent", "lacking", "no_interval", "wide"] = ""
+    why: Literal["", "no_stage", "absent", "lacking", "no_interval", "disturbed", "wide"] = ""
 
 
-def decide(gates: Sequence[Gate], differences: Sequence[Difference]) -> list[Decision]:
-    """Each gate on each pair of stages that it concerns. The probability of a wrong decision is shared equally by all (Bonferroni)."""
+def decide(gates: Sequence[Gate], differences: Sequence[Difference], force: bool = False) -> list[Decision]:
+    """Each gate on each pair of stages that it concerns. The probability of a wrong decision is shared equally by all (Bonferroni).
+    `force`: stages that other processes disturbed are decided nevertheless.
+    """
     found = [(gate, one) for gate in gates for one in differences if gate.concerns(one)]
     side = FALSE_ALARM / max(len(found), 1)
-    decisions = [_decide(gate, one, side) for gate, one in found]
+    decisions = [_decide(gate, replace(one, disturbed=one.disturbed and not force), side) for gate, one in found]
     concerned = {id(gate) for gate, _ in found}
     return decisions + [Decision(gate, None, "undecided", why="no_stage") for gate in gates if id(gate) not in concerned]
 
@@ -50,6 +52,8 @@ def _decide(gate: Gate, one: Difference, side: float) -> Decision:
         return Decision(gate, one, "undecided", value, why="no_interval")
     low, high = interval.bounds(side)
     bounds = (low, high)
+    if one.disturbed:
+        return Decision(gate, one, "undecided", value, bounds, why="disturbed")
     if low > gate.limit or high < gate.limit or high == low:
         beyond = value > gate.limit if gate.above else value < gate.limit
         return Decision(gate, one, "failed" if beyond else "passed", value, bounds)

@@ -30,7 +30,8 @@ def run_differences(base: Summary, candidate: Summary, pairs: Sequence[Deploymen
     found = [*_of_plan(base, candidate), *_of_machine(base.environment, candidate.environment, _local(pairs))]
     for pair in pairs:
         prefix = f"{pair.name}: " if len(pairs) > 1 else ""
-        found += _different(_deployment_facts(pair.base), _deployment_facts(pair.candidate), prefix=prefix)
+        for base_round, candidate_round in pair.rounds()[:1]:
+            found += _different(_deployment_facts(base_round), _deployment_facts(candidate_round), prefix=prefix)
     return tuple(sorted(found, key=lambda one: not one.decisive))
 
 
@@ -79,7 +80,7 @@ def _deployment_facts(one: DeploymentResult) -> dict[str, str]:
 
 
 def _local(pairs: Sequence[DeploymentPair]) -> bool:
-    return any(pair.base.facts.mode == pair.candidate.facts.mode == "own" for pair in pairs)
+    return any(one.facts.mode == other.facts.mode == "own" for pair in pairs for one, other in pair.rounds())
 
 
 def _different(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trtbench.analysis.metric import Unit
-from trtbench.compare.compared_metric import ComparedMetric, metric_named
+from trtbench.analysis.named_figures import NamedFigure, figure_named
 from trtbench.compare.difference import Difference
 from trtbench.compare.interval import Interval
 from trtbench.errors import UserError
@@ -54,7 +54,7 @@ class Gate:
     """
 
     text: str
-    metric: ComparedMetric
+    metric: NamedFigure
     above: bool
     limit: float
     kind: Kind
@@ -85,7 +85,7 @@ def read_gate(text: str) -> Gate:
     flag = f"--fail-on {shown(text, 80)}"
     if found is None:
         raise UserError(f"{flag}: write METRIC>+5%, METRIC<-3% or METRIC>500ms, with STAGE: or DEPLOYMENT/STAGE: before it for one stage")
-    metric = metric_named(found["metric"], flag)
+    metric = figure_named(found["metric"], flag)
     above, sign, unit = found["side"] == ">", found["sign"], found["unit"] or ""
     if (sign == "-" and above) or (sign == "+" and not above):
         instead = f"{found['metric']}{'>+' if above else '<-'}{found['number']}{unit}"
@@ -95,7 +95,7 @@ def read_gate(text: str) -> Gate:
     return Gate(text.strip(), metric, above, limit, kind, found["deployment"] or "", found["stage"] or "")
 
 
-def _limit(flag: str, metric: ComparedMetric, number: float, signed: bool, unit: str) -> tuple[Kind, float]:
+def _limit(flag: str, metric: NamedFigure, number: float, signed: bool, unit: str) -> tuple[Kind, float]:
     if unit == "%" and metric.unit != "ratio":
         if not signed:
             raise UserError(f"{flag}: {metric.name} is not a share; write +{number:g}% or -{number:g}% for a change from the base")

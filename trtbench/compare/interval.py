@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist, fmean, stdev
@@ -54,6 +55,12 @@ class ShareInterval:
         return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def pooled(shares: Sequence[ShareInterval]) -> ShareInterval:
+    """The share of all outcomes of several rounds."""
+    count = sum(one.count for one in shares)
+    return ShareInterval(sum(one.value * one.count for one in shares) / count, count)
+
+
 @dataclass(frozen=True, slots=True)
 class ShareDifference:
     """The difference of two shares, from their Wilson intervals (Newcombe 1998, method 10)."""
@@ -94,12 +101,12 @@ def of_change(base: Bootstrap, candidate: Bootstrap) -> TInterval | None:
     return TInterval(value, min(float(low), value), max(float(high), value), min(base.blocks, candidate.blocks) - 1)
 
 
-def of_rounds(differences: list[float]) -> TInterval | None:
-    """The mean difference of at least two pairs of rounds, by Student's t."""
-    if len(differences) < 2:
+def of_rounds(values: Sequence[float]) -> TInterval | None:
+    """The mean of a value, or of a difference, of at least two rounds, by Student's t."""
+    if len(values) < 2:
         return None
-    mean, freedom = fmean(differences), len(differences) - 1
-    half = t_quantile(1 - SIDE, freedom) * stdev(differences) / sqrt(len(differences))
+    mean, freedom = fmean(values), len(values) - 1
+    half = t_quantile(1 - SIDE, freedom) * stdev(values) / sqrt(len(values))
     return TInterval(mean, mean - half, mean + half, freedom)
 
 

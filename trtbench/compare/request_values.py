@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trtbench.analysis.named_figures import NamedFigure
 from trtbench.analysis.stage.latency import NS_PER_S
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.throughput import keeps, measured_window
 from trtbench.analysis.stats.bootstrap import Bootstrap, Floats, Ints, design_effect, of_percentile, of_ratio
 from trtbench.analysis.stats.percentile import needed_samples
-from trtbench.compare.compared_metric import ComparedMetric
 from trtbench.compare.interval import ShareInterval
 from trtbench.rundir.records import Outcome
 from trtbench.rundir.requests import MISSING, Requests
@@ -48,7 +48,7 @@ class StageRequests:
         self._requests, self._planned, self._duration_s, self._slo = requests, planned, duration_s, slo
         self._done = requests.completed
 
-    def bootstrap(self, metric: ComparedMetric, value: float, seed: str) -> Bootstrap | None:
+    def bootstrap(self, metric: NamedFigure, value: float, seed: str) -> Bootstrap | None:
         """The bootstrap of a mean, a percentile or a rate around its `value` in the summary; None if the metric has none here, or too few
         requests. The same requests and seed give the same draws.
         """
@@ -56,7 +56,7 @@ class StageRequests:
         found = self._latency(metric, random) if metric.metric.row else self._rate(metric.name, random)
         return found.at(value) if found else None
 
-    def share(self, metric: ComparedMetric, value: float) -> ShareInterval | None:
+    def share(self, metric: NamedFigure, value: float) -> ShareInterval | None:
         """The interval of a share of the planned requests; None if the metric is not such a share."""
         if metric.name not in ("error_ratio", "goodput_ratio"):
             return None
@@ -66,12 +66,12 @@ class StageRequests:
         judged = self._planned - (int(cancelled.sum()) if metric.name == "goodput_ratio" else 0)
         return ShareInterval(value, judged / design_effect(good[order].astype(float))) if judged > 0 and len(order) else None
 
-    def lacking(self, metric: ComparedMetric) -> int:
+    def lacking(self, metric: NamedFigure) -> int:
         """How many values a percentile lacks to be stated at all; 0 if it is not a percentile of requests."""
         pooled = self._pooled(metric.metric.name) if metric.permille else None
         return max(0, needed_samples(metric.permille or 0) - len(pooled.values)) if pooled and len(pooled.values) else 0
 
-    def _latency(self, metric: ComparedMetric, random: np.random.Generator) -> Bootstrap | None:
+    def _latency(self, metric: NamedFigure, random: np.random.Generator) -> Bootstrap | None:
         pooled = self._pooled(metric.metric.name)
         if pooled is None:
             return None
@@ -93,7 +93,7 @@ class StageRequests:
             return None
         order = np.argsort(done.done_ns, kind="stable")
         seconds = np.diff(done.done_ns[order], prepend=window.start_ns) / NS_PER_S
-        return of_ratio(amounts[order], seconds, random)
+        return of_ratio(amounts[order], seconds, random, (done.done_ns - done.due_ns)[order].astype(float))
 
     def _amounts(self, name: str, done: Requests) -> Floats | None:
         if name in ("request_throughput", "inference_throughput"):

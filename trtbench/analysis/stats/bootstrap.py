@@ -27,6 +27,7 @@ _CELLS_OF_BLOCK = 4
 _LEAST_BLOCKS = 10
 _MOST_THRESHOLDS = 256
 _WINDOW_DEVIATIONS = 6.0
+_LEAST_BATCHES, _MOST_BATCHES, _MOST_COEFFICIENT = 20, 64, 0.97
 _NORMAL_975 = 1.959964
 
 
@@ -46,13 +47,16 @@ class Bootstrap:
         return replace(self, value=value, deviations=self.deviations * factor)
 
 
-def of_ratio(amounts: Floats, weights: Floats, random: np.random.Generator) -> Bootstrap | None:
-    """sum(amounts) / sum(weights) over requests [n] in the order of time: a mean (weights 1) or a rate (weights: seconds)."""
+def of_ratio(amounts: Floats, weights: Floats, random: np.random.Generator, *others: Floats) -> Bootstrap | None:
+    """sum(amounts) / sum(weights) over requests [n] in the order of time: a mean (weights 1) or a rate (weights: seconds).
+
+    `others`: series of the same requests whose dependence shows more clearly, as that of latencies where times between ends are noisy.
+    """
     total = float(weights.sum())
     if len(amounts) < LEAST_UNITS or total <= 0:
         return None
     value = float(amounts.sum()) / total
-    blocks = _Blocks.of(amounts - value * weights)
+    blocks = _Blocks.of(amounts - value * weights, *others)
     sums = blocks.draw(np.stack([blocks.cells(amounts), blocks.cells(weights)], axis=1), random)
     return blocks.widened(value, sums[:, 0] / np.maximum(sums[:, 1], np.finfo(float).tiny))
 
@@ -98,15 +102,20 @@ class _Blocks:
     cell_count: int
     width: int
     drawn: int
+    shortfall: float = 1.0
 
     @classmethod
-    def of(cls, *series: Floats) -> _Blocks:
-        """The longest blocks that one of the series [n] needs."""
-        count = len(series[0])
-        length = min(max(map(block_length, series)), count / _LEAST_BLOCKS)
+    def of(cls, influence: Floats, *others: Floats) -> _Blocks:
+        """The longest blocks that one of the series [n] needs. `shortfall`: `long_run_deviation` of the influence, divided by the deviation
+        that blocks of this length show, which is too small where dependence reaches further than a block.
+        """
+        count = len(influence)
+        length = min(max(map(block_length, (influence, *others))), count / _LEAST_BLOCKS)
         stride = max(1, int(length / _CELLS_OF_BLOCK), -(-count // _MOST_CELLS))
         width = max(1, round(length / stride))
-        return cls(count, -(-count // stride), width, max(2, round(count / (stride * width))))
+        blocks = cls(count, -(-count // stride), width, max(2, round(count / (stride * width))))
+        deviation, batches = blocks.deviation(influence), int(min(max(2 * count / length, _LEAST_BATCHES), _MOST_BATCHES, count / 2))
+        return replace(blocks, shortfall=max(1.0, long_run_deviation(influence, batches) / deviation)) if deviation > 0 else blocks
 
     def cell_of(self, units: Ints) -> Ints:
         cells: Ints = units * self.cell_count // self.count
@@ -125,12 +134,12 @@ class _Blocks:
 
     def deviation(self, influence: Floats) -> float:
         """The standard deviation of a sum over all requests, from the sums of the blocks."""
-        return float(self._blocks(self.cells(influence)[:, None]).std() * self.drawn**0.5)
+        return float(self._blocks(self.cells(influence)[:, None]).std() * self.drawn**0.5) * self.shortfall
 
     def widened(self, value: float, drawn: Floats) -> Bootstrap:
         """The bootstrap of a statistic with this value from its draws."""
         freedom = self.drawn - 1
-        factor = t_quantile(0.975, freedom) / _NORMAL_975 * (self.drawn / freedom) ** 0.5
+        factor = self.shortfall * t_quantile(0.975, freedom) / _NORMAL_975 * (self.drawn / freedom) ** 0.5
         return Bootstrap(value, (drawn - value) * factor, self.drawn)
 
     def _blocks(self, cells: Floats) -> Floats:
@@ -161,6 +170,21 @@ def block_length(series: Floats) -> float:
         return 1.0
     best = (2 * slope**2 / (4 / 3 * density**2)) ** (1 / 3) * count ** (1 / 3)
     return float(min(max(best, 1.0), 3 * count**0.5, count / 3))
+
+
+def long_run_deviation(series: Floats, batches: int) -> float:
+    """The standard deviation of the sum of a series [n], from an autoregression of its means over this number of batches, which also counts
+    dependence that reaches further than a batch (Andrews and Monahan 1992; the bias of the coefficient by Kendall 1954).
+    """
+    edges = np.linspace(0, len(series), batches + 1).round().astype(int)
+    means = np.add.reduceat(series - series.mean(), edges[:-1]) / np.diff(edges)
+    energy = float((means**2).sum())
+    if energy <= 0:
+        return 0.0
+    coefficient = float((means[1:] * means[:-1]).sum()) / energy
+    coefficient = min(max(coefficient + (1 + 3 * coefficient) / batches, 0.0), _MOST_COEFFICIENT)
+    variance = energy / batches * (1 - coefficient**2) / (1 - coefficient) ** 2
+    return float(variance**0.5 * len(series) / batches**0.5)
 
 
 def _autocovariances(series: Floats, most_lags: int) -> Floats:

@@ -31,11 +31,11 @@ def overlaid_curves(compared: Sequence[Comparison], words: Words) -> dict[str, D
 def _paint(comparison: Comparison, words: Words) -> Figure | None:
     shown = {f"{name}_curve_ns": f"axis.{name}_ms" for name in words.task.curves}
     figure, panels = new_panels(len(shown))
-    pairs = islice(((pair.name, *stages) for pair in comparison.pairs for stages in pair.stages()), _MOST_PAIRS)
-    for colour, (name, base, candidate) in zip(COLOURS, pairs, strict=False):
+    pairs = islice(((pair.name, pair.stages(load)[0]) for pair in comparison.pairs for load in pair.loads()), _MOST_PAIRS)
+    for colour, (name, stages) in zip(COLOURS, pairs, strict=False):
         for axes, curve in zip(panels, shown, strict=True):
-            _line(axes, getattr(base.latency, curve), "--", colour, "")
-            _line(axes, getattr(candidate.latency, curve), "-", colour, f"{name} {candidate.span.name}")
+            _line(axes, getattr(stages.base.latency, curve), "--", colour, "")
+            _line(axes, getattr(stages.candidate.latency, curve), "-", colour, f"{name} {stages.candidate.span.name}")
     for axes, label in zip(panels, shown.values(), strict=True):
         axes.set_xlabel(words(label))
         axes.set_ylim(0, 1)

@@ -29,7 +29,7 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     windows = words.listed([f"{name} {seconds(length_s)}" for name, length_s in windows_s.items()]) or NONE
     if is_many(summary):
         windows = words("parameters.windows", least_s=min(windows_s.values()), most_s=max(windows_s.values()), count=len(windows_s))
-    slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
+    slo = [f"{name} ≤ {number(limit)} ms" for name, limit in scenario.slo.limits_ms.items()]
     streamed = (
         [] if work.streaming or not words.task.streams_tokens else [(words("parameters.streaming"), words("parameters.not_streamed"))]
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trtbench.scenario.parts.bounds import ErrorCount, IntervalMs, LimitMs, RatioAboveZero, Seconds, SecondsOrNone, Seed, Windows
 from trtbench.scenario.parts.part import Part
+
+_GOOD_RATIO = 0.99
 
 
 class Slo(Part):
@@ -15,6 +17,28 @@ class Slo(Part):
     itl_ms: LimitMs | None = Field(None, description="Largest gap between two token responses.")
     tpot_ms: LimitMs | None = Field(None, description="Largest TPOT.")
     e2e_latency_ms: LimitMs | None = Field(None, description="Largest end-to-end latency.")
+    gate: bool | None = Field(None, description="End the command with 5 if it is shown that too few requests kept the limits.")
+    least_good_ratio: RatioAboveZero | None = Field(
+        None, description="With gate: the share of the planned requests that must keep every limit. The default is 0.99."
+    )
+
+    @property
+    def limits_ms(self) -> dict[str, float]:
+        """The limits that are set, by the name of the latency."""
+        limits = {"ttft": self.ttft_ms, "itl": self.itl_ms, "tpot": self.tpot_ms, "e2e_latency": self.e2e_latency_ms}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    @property
+    def good_ratio(self) -> float:
+        return _GOOD_RATIO if self.least_good_ratio is None else self.least_good_ratio
+
+    @model_validator(mode="after")
+    def _check_gate(self) -> Slo:
+        if self.gate and not self.limits_ms:
+            raise ValueError("gate needs a limit: set ttft_ms, itl_ms, tpot_ms or e2e_latency_ms, or leave gate out")
+        if self.least_good_ratio is not None and not self.gate:
+            raise ValueError("least_good_ratio is for the gate: set gate: true, or leave it out")
+        return self
 
 
 class Telemetry(Part):

@@ -19,8 +19,7 @@ Examples:
 
 
 @click.command(cls=TranslatedCommand, epilog=COMPARE_EXAMPLES)
-@click.argument("base", type=Place())
-@click.argument("candidates", type=Place(), nargs=-1, required=True, metavar="CANDIDATE...")
+@click.argument("runs", type=Place(), nargs=-1, required=True, metavar="[BASE] CANDIDATE...")
 @click.option("--metric", "metrics", multiple=True, type=Text(), metavar="NAME", help="Compare this metric, as ttft.p95. Repeatable.")
 @click.option(
     "--fail-on",
@@ -36,18 +35,22 @@ Examples:
 @click.option("--junit", "junit_path", type=Place(), metavar="FILE", help="Write the conditions as JUnit XML to this file.")
 @click.option("--threshold", type=Real(), default=2.0, show_default=True, metavar="PERCENT", help="Call smaller differences small.")
 @click.option("--force", is_flag=True, help="Compare runs that are not comparable, and INVALID runs, nevertheless.")
+@click.option("--strict", is_flag=True, help="End with 4 if a run is SUSPECT too, not only if one is INVALID.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Write the tables in this language.")
 def compare(
-    base: Path,
-    candidates: tuple[Path, ...],
+    runs: tuple[Path, ...],
     metrics: tuple[str, ...],
     conditions: tuple[str, ...],
     threshold: float,
     force: bool,
+    strict: bool,
     lang: Language,
     **files: Path | None,
 ) -> None:
-    """Compare each CANDIDATE run with the BASE run, stage by stage, with intervals."""
-    from trtbench.cli.comparison_console import Asked, compare_command
+    """Compare each CANDIDATE run with the BASE run, stage by stage, with intervals.
 
-    sys.exit(compare_command(base, candidates, Asked(metrics, conditions, threshold / 100, force, lang, **files)))
+    With one run, the base is the baseline of its scenario and machine (`trtbench baseline set`).
+    """
+    from trtbench.cli.compare.comparison_console import Asked, compare_command
+
+    sys.exit(compare_command(runs, Asked(metrics, conditions, threshold / 100, force, strict, lang, **files)))

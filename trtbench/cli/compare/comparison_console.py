@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trtbench.analysis.named_figures import NamedFigure, figure_named
 from trtbench.analysis.summary import Summary
-from trtbench.compare.compared_metric import ComparedMetric, metric_named, usual_metrics
+from trtbench.cli.compare.exit_codes import INVALID_RUN, NOT_COMPARABLE, code_of_decisions
+from trtbench.compare.baseline import baseline_for
+from trtbench.compare.compared_metric import usual_metrics
 from trtbench.compare.compared_runs import Comparison, ReadRun, compare
-from trtbench.compare.decision import Decision, decide, outcome_of
+from trtbench.compare.decision import Decision, decide
 from trtbench.compare.gate import Gate, read_gate
 from trtbench.report.comparison.comparison_json import comparison_json
 from trtbench.report.comparison.comparison_page import comparison_document, refused, scope_note, warnings_of
@@ -27,8 +30,6 @@ from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 from trtbench.tasks.registry import TASKS
 
-PASSED, NOT_COMPARABLE, INVALID_RUN, REGRESSION, UNDECIDED = 0, 3, 4, 5, 6
-_OF_OUTCOMES = {"passed": PASSED, "failed": REGRESSION, "undecided": UNDECIDED}
 _FILE_CHARACTERS = 200
 
 
@@ -40,6 +41,7 @@ class Asked:
     conditions: tuple[str, ...]
     threshold_ratio: float
     force: bool
+    strict: bool
     language: Language
     json_path: Path | None = None
     html_path: Path | None = None
@@ -47,14 +49,15 @@ class Asked:
     junit_path: Path | None = None
 
 
-def compare_command(base: Path, candidates: Sequence[Path], asked: Asked) -> int:
+def compare_command(runs: Sequence[Path], asked: Asked) -> int:
     """Every flag is checked before a run is read. UserError for a flag or a run directory that cannot be used."""
     gates = [read_gate(text) for text in asked.conditions]
-    metrics = [metric_named(name, "--metric") for name in asked.metrics]
+    metrics = [figure_named(name, "--metric") for name in asked.metrics]
+    base, *candidates = runs if len(runs) > 1 else (baseline_for(runs[0]), runs[0])
     of_base = ReadRun(base)
     chosen = _with_gated(metrics or usual_metrics(TASKS[of_base.summary.scenario.task]), gates)
     compared = [compare(of_base, ReadRun(path), chosen) for path in candidates]
-    decisions = decide(gates, [one for comparison in compared for one in comparison.differences])
+    decisions = decide(gates, [one for comparison in compared for one in comparison.differences], asked.force)
     words = Words(asked.language, of_base.summary.scenario.task)
     for comparison in compared:
         if not comparison.differences or (comparison.refusals and not asked.force):
@@ -63,9 +66,10 @@ def compare_command(base: Path, candidates: Sequence[Path], asked: Asked) -> int
     for comparison in compared:
         show(comparison, decisions, asked, words)
     _write(compared, decisions, asked, words)
-    if not asked.force and any(one.verdict.status == "INVALID" for one in _summaries(compared)):
+    doubtful = () if asked.force else ("INVALID", "SUSPECT") if asked.strict else ("INVALID",)
+    if any(one.verdict.status in doubtful for one in _summaries(compared)):
         return INVALID_RUN
-    return _OF_OUTCOMES[outcome_of(decisions)] if gates else PASSED
+    return code_of_decisions(decisions)
 
 
 def _write(compared: Sequence[Comparison], decisions: Sequence[Decision], asked: Asked, words: Words) -> None:
@@ -86,9 +90,7 @@ def _write(compared: Sequence[Comparison], decisions: Sequence[Decision], asked:
 
 def show(comparison: Comparison, decisions: Sequence[Decision], asked: Asked, words: Words) -> None:
     """Print what speaks against the comparison, the gates and the differences."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
+    console = wide_console()
     names = {"base": comparison.base.run, "candidate": comparison.candidate.run}
     console.print(Text(harmless(words("compare.title", **names))), style="bold", soft_wrap=True)
     for sentence in warnings_of(comparison, words):
@@ -97,12 +99,21 @@ def show(comparison: Comparison, decisions: Sequence[Decision], asked: Asked, wo
         _table((*words.header(*HEADER), words("col.compared_call")), difference_rows(comparison, asked.threshold_ratio, words), 3)
     )
     console.print(Text(scope_note(comparison, asked.threshold_ratio, words)), style="dim", soft_wrap=True)
-    own = [one for one in decisions if one.difference is None or one.difference.candidate_run == comparison.candidate.run]
-    if own:
-        console.print(_table(words.header(*GATE_HEADER), gate_rows(own, words), len(GATE_HEADER)))
+    show_gates([one for one in decisions if one.difference is None or one.difference.candidate_run == comparison.candidate.run], words)
 
 
-def _with_gated(metrics: Sequence[ComparedMetric], gates: Sequence[Gate]) -> list[ComparedMetric]:
+def show_gates(decisions: Sequence[Decision], words: Words) -> None:
+    if decisions:
+        wide_console().print(_table(words.header(*GATE_HEADER), gate_rows(decisions, words), len(GATE_HEADER)))
+
+
+def wide_console() -> Console:
+    """Standard output; in a file, lines are long enough for the tables."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
+
+
+def _with_gated(metrics: Sequence[NamedFigure], gates: Sequence[Gate]) -> list[NamedFigure]:
     return list(dict.fromkeys([*metrics, *(gate.metric for gate in gates)]))
 
 
