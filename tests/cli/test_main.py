@@ -44,7 +44,8 @@ def test_every_shipped_scenario_can_be_run_dry(name: str) -> None:
     scenario = load_scenario(packaged_data.SCENARIOS / f"{name}.yaml").expanded()
     assert all(stage.label in result.stdout for stage in scenario.load)
     assert all(f"{deployment}-{dtype}" in result.stdout for deployment in scenario.deployments for dtype in scenario.engines)
-    assert ("context_limit" if scenario.context_limit else "of load in all") in result.stdout
+    searched = "context_limit" if scenario.context_limit else "capacity: searches" if scenario.capacity else None
+    assert (searched or "of load in all") in result.stdout
     assert ("KV cache" in result.stdout) == (scenario.task == "generate")
 
 
