@@ -93,15 +93,15 @@ def noisy(seed: int, leak_per_hour: float, alike: float = 0.0, hours: int = 2) -
 
 @pytest.mark.parametrize("alike", [0.0, 0.9])
 def test_the_interval_holds_the_planted_slope(alike: float) -> None:
-    """200 draws: at least 95 % less three standard errors of such a share, also where neighbours are alike."""
-    found = [drift(noisy(seed, 10, alike), 0, 10**18) for seed in range(200)]
-    assert sum(one is not None and one.low_per_hour <= 10 <= one.high_per_hour for one in found) >= 181  # type: ignore[operator]
+    """100 draws: at least 95 % less three standard errors of such a share, also where neighbours are alike."""
+    found = [drift(noisy(seed, 10, alike), 0, 10**18) for seed in range(100)]
+    assert sum(one is not None and one.low_per_hour <= 10 <= one.high_per_hour for one in found) >= 88  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.9])
 def test_what_does_not_grow_is_rarely_said_to(alike: float) -> None:
-    found = [drift(noisy(seed, 0, alike), 0, 10**18) for seed in range(200)]
-    assert sum(one is not None and one.grows for one in found) <= 14
+    found = [drift(noisy(seed, 0, alike), 0, 10**18) for seed in range(100)]
+    assert sum(one is not None and one.grows for one in found) <= 8
 
 
 def test_a_leak_above_what_could_be_hidden_is_always_seen() -> None:

@@ -43,16 +43,16 @@ def test_a_law_without_a_peak_states_none() -> None:
 
 @pytest.mark.parametrize(("contention", "coherency"), [(0.05, 0.0005), (0.2, 0.002), (0.0, 0.001), (0.05, 0.0)])
 def test_intervals_hold_the_truth_as_often_as_they_promise(contention: float, coherency: float) -> None:
-    """400 draws with 2 % noise: 95 % and three standard errors of such a share."""
-    laws = [fitted(contention, coherency, noise=0.02, seed=seed) for seed in range(400)]
-    assert sum(holds(law.contention, contention) for law in laws) >= 367
-    assert sum(holds(law.coherency, coherency) for law in laws) >= 367
+    """100 draws with 2 % noise: 95 % and three standard errors of such a share."""
+    laws = [fitted(contention, coherency, noise=0.02, seed=seed) for seed in range(100)]
+    assert sum(holds(law.contention, contention) for law in laws) >= 88
+    assert sum(holds(law.coherency, coherency) for law in laws) >= 88
     if coherency:
         peak = sqrt((1 - contention) / coherency)
         stated = [law for law in laws if law.is_usable]
-        assert len(stated) >= 300 and sum(holds(law.peak_users, peak) for law in stated) >= 0.9 * len(stated)
+        assert len(stated) >= 75 and sum(holds(law.peak_users, peak) for law in stated) >= 0.88 * len(stated)
     else:
-        assert sum(law.is_usable for law in laws) <= 8, "a peak that is not there"
+        assert sum(law.is_usable for law in laws) <= 3, "a peak that is not there"
 
 
 def test_four_levels_give_no_peak() -> None:

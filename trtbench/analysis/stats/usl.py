@@ -70,7 +70,7 @@ def _least_squares(rows: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     return best
 
 
-_STEPS = 60  # of a bisection between two values
+_STEPS = 40  # of a bisection between two values
 _USABLE_LEVELS = 5  # with 4, one degree of freedom is left, and an interval is narrow only by chance
 _USABLE_FACTOR = 2.0
 _MOST_EXTRAPOLATED = 4.0
@@ -149,13 +149,13 @@ def fit_user_law(points: Sequence[tuple[float, float]]) -> UserLaw | None:
 
 
 def _squares(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """min over a and b >= 0 of |a first + b second - 1|^2."""
-    both = np.column_stack([first, second])
-    found = np.linalg.lstsq(both, np.ones(len(first)), rcond=None)[0]
-    if found[1] < 0:
-        both = first[:, None]
-        found = np.linalg.lstsq(both, np.ones(len(first)), rcond=None)[0]
-    return float(((both @ found - 1) ** 2).sum())
+    """min over a and b >= 0 of |a first + b second - 1|^2, by the normal equations: a tenth of the time of a general solver."""
+    ff, fs, ss = float(first @ first), float(first @ second), float(second @ second)
+    f, s = float(first.sum()), float(second.sum())
+    determinant = ff * ss - fs * fs
+    b = max(0.0, (ff * s - fs * f) / determinant) if determinant > _NOTHING * ff * ss else 0.0
+    left = (f - b * fs) / ff * first + b * second - 1
+    return float(left @ left)
 
 
 def _interval(squares: Callable[[float], float], best: float, most: float, floor: float = 0.0) -> Bounds:
