@@ -236,6 +236,7 @@ def test_command_runs(command: str, tmp_path: Path, request: pytest.FixtureReque
         arguments += ["--request-count", "4"]
     elif verb == "serve-and-bench" and "--dry-run" not in arguments:
         arguments += SHORT_OF.get(arguments[0], SHORT)
+        arguments += ["--set=repeats=2"] if "--repeats" in arguments else []
     elif verb == "calibrate":
         arguments += ["--quick"]
     elif verb == "import":
