@@ -65,6 +65,10 @@ SHORT_OF = {
         "--set=grid.repeats=1",
         "--set=load.0.warmup_requests=0",
     ],
+    "adaptive-batching": [
+        *("--set=grid.repeats=1", "--set=grid.max_batch_size=[4]", "--set=grid.policy=[adaptive]"),
+        *("--set=load.0.requests=40", "--set=load.0.warmup_requests=40"),
+    ],
     "batching": [
         *("--set=grid.repeats=1", "--set=grid.instances=[1]", "--set=grid.max_sequences=[8]", "--set=engines=[int8]"),
         *("--set=load.0.requests=4", "--set=load.0.warmup_requests=0", "--set=load.1.requests=12"),

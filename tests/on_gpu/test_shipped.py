@@ -13,7 +13,7 @@ from trtbench.system import packaged_data
 
 pytestmark = pytest.mark.timeout(120)
 
-OF_OTHER_TASKS = {"encoder", "encoder-long", "hot-reload-encoder", "resnet", "response-cache"}
+OF_OTHER_TASKS = {"adaptive-batching", "encoder", "encoder-long", "hot-reload-encoder", "resnet", "response-cache"}
 ON_VLLM = {"front-ends"}  # serves with vLLM too, which the container does not have
 SHIPPED = sorted({path.stem for path in packaged_data.SCENARIOS.glob("*.yaml")} - OF_OTHER_TASKS - ON_VLLM)
 ON_LLMAPI = ("kv-cache", "long-context", "scaling")  # they set nothing of Triton's batcher, which is off there
