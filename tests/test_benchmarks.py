@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
         ("soak.py --minutes 0.03 --streams 4", "0 requests failed"),
         ("metrics_page.py --models 1 --rounds 1 --seconds 0.05", "sampler / whole page"),
         ("gpu_sampler.py --seconds 1", "readings, 0 failed"),
+        ("compare_power.py --pairs 2 --requests 300 --kinds queue", "a slowdown of 10%"),
         ("report_scale.py --sizes 200,400 --tokens 5 --seal 100", "400 requests of 5 tokens"),
     ],
 )
