@@ -119,6 +119,7 @@ LATE = {
     },
     "cli.exporting": {"export.writers"},
     "cli.importing": {"cli.reporting", "experiments.registry", "run.result_importer"},
+    "cli.flags.cost_flags": {"scenario.deployment.gpu_settings"},
     "cli.flags.translation": {"system.leftovers"},
     "cli.describing": {"cli.commands"},
     "cli.doctor": {"gpu.inventory"},

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from trtbench import __version__
 from trtbench.analysis.verdict.verdict import Reason, Status, Verdict
 from trtbench.cli import commands
+from trtbench.cli.compare.exit_codes import UNDECIDED
 from trtbench.cli.main import main
 from trtbench.engine.build import PROVIDERS
 from trtbench.run.log import RunOutcome
@@ -141,9 +142,14 @@ def test_an_example_of_the_help_runs(example: str, tmp_path: Path, monkeypatch: 
     if command == "import":
         for written in (Path(__file__).parents[1] / "fixtures").glob("*_trtllm_bench_written_by_hand*"):
             shutil.copy(written, tmp_path / f"{written.name.partition('_')[0]}{written.suffix}")
-    result = invoke(command, *arguments, *([] if writes else ["--dry-run"]))
-    assert result.exit_code == 0, result.output
-    assert ([path for path in tmp_path.iterdir() if path != examples] != []) == writes
+    given = [examples]
+    if command == "compare":
+        given.append(runs := tmp_path / "runs")
+        for name in ("BASE", "CANDIDATE"):
+            shutil.copytree(examples / "precision", runs / name)
+    result = invoke(command, *arguments, *([] if writes or command == "compare" or "--dry-run" in arguments else ["--dry-run"]))
+    assert result.exit_code == (UNDECIDED if "--fail-on" in arguments else 0), result.output
+    assert ([path for path in tmp_path.iterdir() if path not in given] != []) == writes
 
 
 def test_a_dry_run_of_bench_asks_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +157,7 @@ def test_a_dry_run_of_bench_asks_no_server(tmp_path: Path, monkeypatch: pytest.M
     load = ("--request-rate", "2,4", "--max-concurrency", "3", "--request-count", "20", "--warmup-request-count", "2")
     result = invoke("bench", "--url", "127.0.0.1:1", "--model", "m", *load, "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "model m at 127.0.0.1:1, which is not asked yet" in result.stdout
+    assert "model m by kserve at 127.0.0.1:1, which is not asked yet" in result.stdout
     assert "poisson-2-max3" in result.stdout and "poisson-4-max3" in result.stdout
     assert "15 s of load in all" in result.stdout
     assert list(tmp_path.iterdir()) == []

@@ -28,8 +28,7 @@ from trtbench.cli.importing import import_results
 from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
 from trtbench.cli.options_of_build import BUILD_EXAMPLES, build_options
 from trtbench.errors import UserError
-from trtbench.scenario.parts.bounds import MOST_ROUNDS
-from trtbench.scenario.parts.choices import ComputeMode, Dtype, Language, ProviderName
+from trtbench.scenario.parts.choices import MOST_ROUNDS, ComputeMode, Dtype, Language, ProviderName
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: its log repeats what trtbench's errors state
 

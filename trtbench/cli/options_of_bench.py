@@ -14,7 +14,7 @@ from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Who
 from trtbench.cli.options_of_endpoint import ENDPOINT_OPTIONS
 from trtbench.cli.options_of_requests import REQUEST_OPTIONS
 from trtbench.cli.options_of_tensors import TENSOR_OPTIONS
-from trtbench.scenario.parts.bounds import MOST_ROUNDS
+from trtbench.scenario.parts.choices import MOST_ROUNDS
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from trtbench.cli.flags.values import Real
 from trtbench.errors import UserError
-from trtbench.scenario.deployment.gpu_settings import Cost
+
+if TYPE_CHECKING:
+    from trtbench.scenario.deployment.gpu_settings import Cost
 
 F = TypeVar("F", bound=Callable[..., Any])
 MOST_PRICE, MOST_GPUS = 1e12, 100_000.0
@@ -39,7 +41,11 @@ def cost_of(*, gpu_hour_price: float | None, gpu_count: float | None) -> Cost | 
     """The cost that the options give, or None without them. UserError for GPUs without a price."""
     if gpu_hour_price is None and gpu_count is not None:
         raise UserError(f"--gpu-count {gpu_count:g}: there is no price to count them in; give --gpu-hour-price too, or leave it out")
-    return None if gpu_hour_price is None else Cost(gpu_hour_price=gpu_hour_price, gpus=gpu_count)
+    if gpu_hour_price is None:
+        return None
+    from trtbench.scenario.deployment.gpu_settings import Cost
+
+    return Cost(gpu_hour_price=gpu_hour_price, gpus=gpu_count)
 
 
 def cost_overrides(cost: Cost | None) -> tuple[str, ...]:

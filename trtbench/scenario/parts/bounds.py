@@ -18,6 +18,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
+from trtbench.scenario.parts.choices import MOST_ROUNDS
+
 INT32 = 2**31 - 1
 MOST_REQUESTS = 100_000_000
 MOST_USERS = 100_000
@@ -166,7 +168,6 @@ CountOrNone = Annotated[int, Between(0, INT32)]
 Sequence = Annotated[int, Between(2, INT32)]
 """Tokens of a prompt and one more."""
 Repeats = Annotated[int, Between(1, 1000)]
-MOST_ROUNDS = 1000
 RoundCount = Annotated[int, Between(2, MOST_ROUNDS)]
 """Rounds of a load; one has no interval."""
 Instances = Annotated[int, Between(1, 1024)]

@@ -57,3 +57,6 @@ Language = Literal["en", "zh"]
 
 EndpointType = Literal["kserve", "openai-completions", "openai-chat", "generate"]
 """The ways in which requests are sent: each is in the `endpoints` of one entry of `CLIENTS` in client/registry.py."""
+
+MOST_ROUNDS = 1000
+"""The most rounds of a repeated load."""
