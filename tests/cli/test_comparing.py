@@ -51,7 +51,7 @@ def test_a_slower_run_is_worse_and_an_equal_one_is_not(runs: Path) -> None:
         ("same", ["ttft.p50>+15%", "error_ratio>5%"], 0),
         ("same", ["ttft.p99>+5%"], 6),
         ("same", ["ttft.p50>+0.1%"], 6),
-        ("same", ["c99:ttft.p50>+15%"], 6),
+        ("same", ["c99:ttft.p50>+15%"], 2),
         ("failing", ["error_ratio>5%"], 5),
         ("failing", ["error_ratio>+2pp"], 5),
         ("slow", ["e2e_latency.p90>20ms"], 5),
@@ -69,9 +69,20 @@ def test_bad_input_ends_with_2_before_a_run_is_read(runs: Path) -> None:
         done = compared(runs, "nowhere", "nothing", *flags)
         assert done.exit_code == 2
         assert flags[0] in done.stderr
+    for flags in (["--threshold", "-1"], ["--html", str(runs)], ["--junit", str(runs / "none" / "x.xml")]):
+        done = compared(runs, "base", "same", *flags)
+        assert done.exit_code == 2
+        assert flags[0] in done.stderr
     done = compared(runs, "base", "nowhere")
     assert done.exit_code == 2
     assert "not a run directory" in done.stderr
+
+
+@pytest.mark.parametrize("condition", ["c99:ttft.p99>+5%", "zz/c8:ttft.p99>+5%"])
+def test_a_condition_on_a_stage_that_does_not_exist_names_those_that_do(runs: Path, condition: str) -> None:
+    done = compared(runs, "base", "same", "--fail-on", condition)
+    assert done.exit_code == 2
+    assert f"--fail-on {condition}: no run has such a stage; the stages are " in done.stderr
 
 
 @pytest.mark.parametrize(

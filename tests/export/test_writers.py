@@ -66,6 +66,17 @@ def test_a_failed_request_is_in_the_files_as_one(tmp_path: Path) -> None:
     assert rows[1][7:] == ["0.000000", "0.000000", "10.000000", "10.000000", "20.000000"]
 
 
+def test_requests_that_cannot_be_read_are_named_after_the_others_are_written(tmp_path: Path) -> None:
+    made = write_synthetic_run(tmp_path / "run", small=True)
+    first, *_ = made.requests
+    (tmp_path / "run" / first / "requests.parquet").write_bytes(b"PAR1")
+    written = []
+    with pytest.raises(RunDirectoryError, match=rf"{first}/requests.parquet \(unreadable\); the files written here lack"):
+        for path in export_run(tmp_path / "run", WRITERS["csv"], tmp_path / "out"):
+            written.append(path)
+    assert written and not [path for path in written if first in path.parts]
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     scenario = parse_scenario({"name": "x", "engines": ["int8"], "load": [{"concurrency": 1, "requests": 1}]}, "x")
     write_run(tmp_path / "empty", scenario, Served([]))

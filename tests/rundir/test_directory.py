@@ -15,7 +15,7 @@ from tests.rundir.test_records import request_records
 from tests.support.records import request_of
 from trtbench.rundir import directory, sealing
 from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
-from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, sample_row, write_json
+from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, sample_row, write_json, write_whole
 from trtbench.rundir.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
 from trtbench.scenario.parts.part import RUN_FILES
 
@@ -192,6 +192,22 @@ def test_json_files_are_whole_or_absent(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {"bad": object()})
     assert read_json(path) == {"text": "中文"}
+
+
+def test_a_file_of_the_user_is_written_through_its_link_and_beside_files_of_any_name(tmp_path: Path) -> None:
+    """A name next to it, as out.tmp, may be the user's; a device stays a device."""
+    (target := tmp_path / "out.json").write_text("old")
+    (link := tmp_path / "link.json").symlink_to(target)
+    (other := tmp_path / "link.tmp").write_text("mine")
+    write_whole(link, b"new")
+    assert link.is_symlink() and (target.read_text(), other.read_text()) == ("new", "mine")
+    (device := tmp_path / "null").symlink_to("/dev/null")
+    write_whole(device, b"nothing")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(OSError, match="missing") as caught:
+        write_whole(tmp_path / "missing" / "out.md", b"")
+    assert caught.value.filename == str(tmp_path / "missing" / "out.md")
+    assert {path.name for path in tmp_path.iterdir()} == {"out.json", "link.json", "link.tmp", "null"}
 
 
 def test_no_deployment_is_named_like_a_file_of_the_run_directory() -> None:

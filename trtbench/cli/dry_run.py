@@ -90,6 +90,8 @@ def dry_bench(endpoint: ResolvedEndpoint) -> None:
         return
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
     print(_size(plan))
+    for line in input_lines(scenario):
+        print(harmless(line))
     estimated = any(stage.estimated for stage in plan.stages)
     print(f"{about(plan.duration_s, estimated)} of load in all")
     if estimated:

@@ -63,7 +63,11 @@ class Gate:
 
     def concerns(self, one: Difference) -> bool:
         names = one.deployment.split(" → ")
-        return one.metric == self.metric and self.stage in ("", one.stage) and (not self.deployment or self.deployment in names)
+        return one.metric == self.metric and any(self.names(name, one.stage) for name in names)
+
+    def names(self, deployment: str, stage: str) -> bool:
+        """Whether the gate holds for this deployment and stage."""
+        return self.stage in ("", stage) and self.deployment in ("", deployment)
 
     def interval(self, one: Difference) -> Interval | None:
         """The interval that is compared with the limit."""

@@ -103,6 +103,7 @@ def exported_stages(run: RecordedRun) -> Iterator[ExportedStage]:
     anchor = run.environment
     offset_ns = anchor.anchor_wall_ns - anchor.anchor_monotonic_ns
     for deployment in run.deployments():
+        deployment.note_missing()
         for name in _names(deployment.requests.measured):
             requests = deployment.requests.stage(name)
             yield ExportedStage(run.scenario, deployment.name, run.scenario.model, name, requests, offset_ns, run.came_to_its_end)

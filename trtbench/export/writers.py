@@ -23,7 +23,8 @@ WRITERS: dict[str, Writer] = {writer.name: writer for writer in (TRTLLM_BENCH, A
 def export_run(path: Path, writer: Writer, output: Path) -> Iterator[Path]:
     """Write the files of every stage to `output`/DEPLOYMENT/STAGE; yields their paths.
 
-    UserError if `path` is not a run directory, has no requests, or `output` exists; OSError if a file cannot be written.
+    UserError if `path` is not a run directory, has no requests, or `output` exists; OSError if a file cannot be written. At the end
+    RunDirectoryError if requests could not be read, so that the files lack them.
     """
     run = RecordedRun(RunDirectory.open(path))
     if output.exists():
@@ -39,6 +40,9 @@ def export_run(path: Path, writer: Writer, output: Path) -> Iterator[Path]:
             yield folder / name
     if not found:
         raise UserError(f"{path} has no measured requests, so there is nothing to export")
+    if lost := [loss for loss in run.losses if Path(loss.file).name.startswith("requests") and loss.what != "torn"]:
+        damaged = ", ".join(dict.fromkeys(f"{loss.file} ({loss.what})" for loss in lost))
+        raise RunDirectoryError(f"{path} is damaged: {damaged}; the files written here lack these requests")
 
 
 def _folder(name: str) -> str:

@@ -6,8 +6,10 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from trtbench.rundir.records import Sample
 
 _MOST_LINE_BYTES = 256 << 20
 _MOST_JSON_BYTES = 64 << 20
+_TEMPORARY_CHARACTERS = 100  # of a file's name in that of its temporary file
 
 
 What = Literal["missing", "unreadable", "lines", "torn", "rows", "values", "events", "columns", "foreign", "foreign_samples"]
@@ -123,14 +126,31 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears only when it is complete; an OSError names it, and no part of it is left."""
-    temporary = path.with_suffix(".tmp")
+    """Write a file that appears only when it is complete; an OSError names it, and no part of it is left.
+
+    A link leads to the file that is written. A device or a pipe is written to, because a file in its place would destroy it.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name[:_TEMPORARY_CHARACTERS]}.{secrets.token_hex(4)}.tmp")
     try:
-        with naming(path):
-            temporary.write_bytes(content)
-        temporary.replace(path)
+        with _named_as(path):
+            if target.exists() and not target.is_file():
+                target.write_bytes(content)
+                return
+            with temporary.open("xb") as file:
+                file.write(content)
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named_as(path: Path) -> Iterator[None]:
+    """An OSError of the block names `path` in place of a temporary file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno or 0, error.strerror or str(error), str(path)) from error
 
 
 def read_json(path: Path) -> Any:

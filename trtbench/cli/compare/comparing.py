@@ -33,7 +33,9 @@ Examples:
 @click.option("--html", "html_path", type=Place(), metavar="FILE", help="Write tables and overlaid latency curves to this file.")
 @click.option("--markdown", "markdown_path", type=Place(), metavar="FILE", help="Write the tables as Markdown to this file.")
 @click.option("--junit", "junit_path", type=Place(), metavar="FILE", help="Write the conditions as JUnit XML to this file.")
-@click.option("--threshold", type=Real(), default=2.0, show_default=True, metavar="PERCENT", help="Call smaller differences small.")
+@click.option(
+    "--threshold", type=Real(0.0, 100.0), default=2.0, show_default=True, metavar="PERCENT", help="Call smaller differences small."
+)
 @click.option("--force", is_flag=True, help="Compare runs that are not comparable, and INVALID runs, nevertheless.")
 @click.option("--strict", is_flag=True, help="End with 4 if a run is SUSPECT too, not only if one is INVALID.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Write the tables in this language.")

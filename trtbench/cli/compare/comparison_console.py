@@ -14,11 +14,13 @@ from rich.text import Text
 from trtbench.analysis.named_figures import NamedFigure, figure_named
 from trtbench.analysis.summary import Summary
 from trtbench.cli.compare.exit_codes import INVALID_RUN, NOT_COMPARABLE, code_of_decisions
+from trtbench.cli.flags.values import check_can_write
 from trtbench.compare.baseline import baseline_for
 from trtbench.compare.compared_metric import usual_metrics
 from trtbench.compare.compared_runs import Comparison, ReadRun, compare
 from trtbench.compare.decision import Decision, decide
 from trtbench.compare.gate import Gate, read_gate
+from trtbench.errors import UserError
 from trtbench.report.comparison.comparison_json import comparison_json
 from trtbench.report.comparison.comparison_page import comparison_document, refused, scope_note, warnings_of
 from trtbench.report.comparison.comparison_rows import GATE_HEADER, HEADER, difference_rows, gate_rows
@@ -48,15 +50,24 @@ class Asked:
     markdown_path: Path | None = None
     junit_path: Path | None = None
 
+    def files(self) -> dict[str, Path]:
+        """The files to write, by their flags."""
+        named = {"--json": self.json_path, "--html": self.html_path, "--markdown": self.markdown_path, "--junit": self.junit_path}
+        return {flag: path for flag, path in named.items() if path}
+
 
 def compare_command(runs: Sequence[Path], asked: Asked) -> int:
     """Every flag is checked before a run is read. UserError for a flag or a run directory that cannot be used."""
     gates = [read_gate(text) for text in asked.conditions]
+    for flag, path in asked.files().items():
+        check_can_write(flag, path)
     metrics = [figure_named(name, "--metric") for name in asked.metrics]
     base, *candidates = runs if len(runs) > 1 else (baseline_for(runs[0]), runs[0])
     of_base = ReadRun(base)
     chosen = _with_gated(metrics or usual_metrics(TASKS[of_base.summary.scenario.task]), gates)
     compared = [compare(of_base, ReadRun(path), chosen) for path in candidates]
+    for gate in gates:
+        _check_names(gate, compared)
     decisions = decide(gates, [one for comparison in compared for one in comparison.differences], asked.force)
     words = Words(asked.language, of_base.summary.scenario.task)
     for comparison in compared:
@@ -70,6 +81,14 @@ def compare_command(runs: Sequence[Path], asked: Asked) -> int:
     if any(one.verdict.status in doubtful for one in _summaries(compared)):
         return INVALID_RUN
     return code_of_decisions(decisions)
+
+
+def _check_names(gate: Gate, compared: Sequence[Comparison]) -> None:
+    """UserError for a deployment or a stage that no run has. One that only some runs have leaves the condition undecided."""
+    known = dict.fromkeys((one.name, stage.span.name) for run in _summaries(compared) for one in run.deployments for stage in one.stages)
+    if not any(gate.names(deployment, stage) for deployment, stage in known):
+        listed = ", ".join(f"{deployment}/{stage}" for deployment, stage in known) or "none"
+        raise UserError(f"--fail-on {gate.text}: no run has such a stage; the stages are {listed}")
 
 
 def _write(compared: Sequence[Comparison], decisions: Sequence[Decision], asked: Asked, words: Words) -> None:

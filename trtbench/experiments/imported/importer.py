@@ -34,9 +34,13 @@ def import_trtllm_bench(report: Path, log: Path | None, runs: Path, command: lis
     UserError for a file that cannot be read or is not such a report.
     """
     try:
-        imported = report_of(read_json(report), report.name)
+        content = read_json(report)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{report} cannot be read as JSON ({error}): give the file of trtllm-bench's --report_json") from error
+    try:
+        imported = report_of(content, report.name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     iterations, said = _iterations(log) if log else ((), "")
     run = start_run(runs, _scenario(imported), command, lambda event: None).run
     _write(run, imported, iterations)

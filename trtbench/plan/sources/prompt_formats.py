@@ -21,7 +21,7 @@ def _wrapped(row: Any) -> Iterator[Any]:
     """The requests in `body`, `payload` or `payloads`."""
     keys = ("body", "payload", "payloads") if isinstance(row, dict) else ()
     inner = next((row[key] for key in keys if isinstance(row.get(key), (dict, list))), row)
-    yield from inner if isinstance(inner, list) else [inner]
+    yield from (inner or [{}]) if isinstance(inner, list) else [inner]
 
 
 def _without_media(row: Any) -> None:

@@ -54,11 +54,24 @@ def test_integers_on_both_sides_of_the_signed_range_stay_exact() -> None:
         (2, "BOOL", "2 is neither true nor false"),
         (70000.0, "FP16", "70000.0 is out of the range of FP16"),
         ("a", "FP32", "'a' is not a number, the input is FP32"),
+        (1e39, "FP32", "1e.39 is out of the range of FP32"),
+        (10**39, "BF16", "1e.39 is out of the range of BF16"),
+        (10**400, "FP64", "is out of the range of FP64"),
+        (None, "BYTES", "'None' is not a string"),
+        (True, "BYTES", "'True' is not a string"),
     ],
 )
 def test_a_value_that_the_type_cannot_hold_is_refused(value: object, datatype: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         encode_values([value], datatype)
+
+
+@pytest.mark.parametrize(("datatype", "largest"), [("FP16", 65504.0), ("FP32", float(np.finfo(np.float32).max)), ("FP64", 1e308)])
+def test_the_largest_values_are_kept_and_whole_numbers_beyond_64_bits_are_numbers(datatype: str, largest: float) -> None:
+    decoded = decode_floats(datatype, encode_values([largest, -largest], datatype))
+    assert decoded is not None and decoded.tolist() == [largest, -largest]
+    if datatype != "FP16":
+        assert decode_floats(datatype, encode_values([10**30], datatype)) == pytest.approx([1e30])
 
 
 @given(arrays.arrays(np.float32, 4, elements=st.floats(width=32, allow_nan=False, min_value=-(2.0**100), max_value=2.0**100)))

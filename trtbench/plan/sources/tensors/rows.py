@@ -64,6 +64,8 @@ def _read(path: Path, asked: Tensors, model: ModelTensors) -> TensorRows:
     """Each row has the next items of the data. In sequences, a row has one."""
     sequences = _sequences(path, ItemReader(model, asked), asked.layout)
     items = list(chain.from_iterable(sequences))
+    if not items:
+        raise WorkloadError(f"workload.tensors.data (--input-data) {path}: has no items: give at least one")
     rows = tuple(_rows(items, asked.batch_size, model.batched))
     check_read(rows)
     if len(sequences) == 1 or asked.batch_size > 1:

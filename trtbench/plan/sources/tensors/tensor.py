@@ -21,6 +21,13 @@ FLOATS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 NUMPY_TYPES = {"BOOL": "?", **INTEGERS, **FLOATS, "BF16": "<u2"}
 """NumPy's type by KServe's. NumPy has no BF16: its values are the upper halves of FP32."""
 
+_LARGEST = {
+    "FP16": (65504.0, 65520.0),
+    "BF16": (3.3895313892515355e38, 3.3961775292304957e38),
+    "FP32": (3.4028234663852886e38, 3.4028235677973366e38),
+    "FP64": (1.7976931348623157e308, np.inf),
+}
+"""By type its largest value, and the least that is rounded to infinity: half a unit in the last place above."""
 _BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
 Array = npt.NDArray[Any]
 
@@ -116,19 +123,32 @@ def count_strings(data: bytes) -> int | None:
 
 def encode_values(values: Any, datatype: str) -> bytes:
     """Numbers, truth values or strings as KServe encodes them, row by row. ValueError for a value that the type cannot hold."""
-    array = _flat(values, datatype)
     if datatype == BYTES:
-        return encode_strings(element if isinstance(element, bytes) else str(element).encode() for element in array.tolist())
+        return encode_strings(map(_as_bytes, np.asarray(values, dtype=object).reshape(-1).tolist()))
+    array = _flat(values, datatype)
+    kind = np.dtype("<f4" if datatype == "BF16" else NUMPY_TYPES[datatype])
+    _check_range(array, datatype, kind)
     if datatype == "BF16":
         return _upper_halves(array.astype("<f4")).tobytes()
-    kind = np.dtype(NUMPY_TYPES[datatype])
-    _check_range(array, datatype, kind)
     with np.errstate(over="ignore"):
         return array.astype(kind).tobytes()
 
 
+def _as_bytes(element: Any) -> bytes:
+    if isinstance(element, bytes):
+        return element
+    if not isinstance(element, str):
+        raise ValueError(f"{shown(str(element), 40)!r} is not a string")
+    return element.encode()
+
+
 def _flat(values: Any, datatype: str) -> Array:
     array = np.asarray(values).reshape(-1)
+    if array.dtype.kind == "O" and datatype in _LARGEST and all(isinstance(value, int) for value in array.tolist()):
+        try:
+            return array.astype(np.float64)  # integers beyond 64 bits
+        except OverflowError:
+            raise ValueError(f"{shown(str(array[0]), 40)} is out of the range of {datatype}") from None
     if datatype == "UINT64" and array.dtype.kind == "f":  # also what NumPy makes of integers on both sides of 2**63
         exact = np.asarray(values, dtype=object).reshape(-1)
         if all(isinstance(value, int) and 0 <= value < 2**64 for value in exact):
@@ -148,8 +168,10 @@ def _check_range(array: Array, datatype: str, kind: np.dtype[Any]) -> None:
             raise ValueError(f"{wrong[0]} is not a whole number of {datatype}, {bounds.min} to {bounds.max}")
     elif kind.kind == "b" and (wrong := array[(array != 0) & (array != 1)]).size:
         raise ValueError(f"{wrong[0]} is neither true nor false")
-    elif datatype == "FP16" and (wrong := array[np.isfinite(array) & (np.abs(array) >= 65520)]).size:
-        raise ValueError(f"{wrong[0]} is out of the range of FP16, 65504")
+    elif datatype in _LARGEST:
+        largest, beyond = _LARGEST[datatype]
+        if (wrong := array[np.isfinite(array) & (np.abs(array) >= beyond)]).size:
+            raise ValueError(f"{wrong[0]} is out of the range of {datatype}, {largest:g}")
 
 
 def _upper_halves(array: Array) -> Array:
