@@ -197,6 +197,14 @@ def test_command_over_http_runs(command: str, tmp_path: Path, monkeypatch: pytes
         assert trtbench(*arguments, "--isl", "8", "--osl", "2", "--benchmark-duration", "1", cwd=tmp_path)
 
 
+def write_endpoint_scenario(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scenario that docs/endpoints.md shows, and what it names."""
+    (block,) = re.findall(r"^```yaml\n(name: chat\n.*?)^```", (ROOT / "docs/endpoints.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (directory / "chat.yaml").write_text(block, "utf-8")
+    write_byte_tokenizer(directory / "llama")
+    monkeypatch.setenv("LLM_KEY", "key")
+
+
 OF_RUNS = [shown for shown in shown_commands() if shown.split()[:2] in (["trtbench", "compare"], ["trtbench", "baseline"])]
 
 
@@ -227,6 +235,8 @@ def test_command_runs(command: str, tmp_path: Path, request: pytest.FixtureReque
     program, verb, *arguments = shlex.split(command)
     assert program == "trtbench", f"no rule knows how to run: {command}"
     with_built_engines(tmp_path)
+    if verb == "serve-and-bench" and arguments[0] == "chat.yaml":
+        write_endpoint_scenario(tmp_path, request.getfixturevalue("monkeypatch"))
     if verb == "gpu" and not describe():
         arguments += ["--help"]  # there is no GPU to look at
     if arguments[:1] == ["scaling"] and not shutil.which("haproxy"):

@@ -95,7 +95,7 @@ def findings_of(summary: Summary, deployment: str) -> dict[str, str]:
 
 def test_findings(encoder: Summary) -> None:
     """Requests queue for longer than they are computed where that was planted, at 1 user first; nothing speaks of tokens."""
-    assert findings_of(encoder, "d5000-r1-fp16").keys() == {"queue_bound", "no_knee", "errors_rejected"}
+    assert findings_of(encoder, "d5000-r1-fp16").keys() == {"queue_bound", "one_instance", "no_knee", "errors_rejected"}
     assert findings_of(encoder, "d5000-r1-fp16")["queue_bound"] == "c1"
     assert findings_of(encoder, "d0-r1-fp16").keys() == {"no_knee", "errors_rejected"}
     (growth,) = {f.figures["top_requests_per_s"] for f in encoder.findings if f.code == "no_knee" and f.deployment == "d0-r1-fp16"}

@@ -85,7 +85,7 @@ def test_sections_of_markdown(written: tuple[Language, Path]) -> None:
 def test_markdown_tables_are_whole(written: tuple[Language, Path]) -> None:
     _, path = written
     tables = re.findall(r"(?:^\|.*\n)+", (path / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(tables) == 32
+    assert len(tables) == 34
     for table in tables:
         rows = [re.split(r"(?<!\\)\|", line) for line in table.splitlines()]
         assert len({len(row) for row in rows}) == 1

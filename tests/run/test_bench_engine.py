@@ -16,7 +16,7 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.load.tally import LoadProgress
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.deployment_tables import target as target_section
-from trtbench.run import bench as module
+from trtbench.run import experiment_run
 from trtbench.run.execute import serve_and_bench
 from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint
 from trtbench.rundir.directory import RunDirectory
@@ -48,7 +48,7 @@ def asked(**keys: Any) -> Scenario:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.setattr(module, "load_server", lambda *arguments: ("completed", None))
+    monkeypatch.setattr(experiment_run, "load_server", lambda *arguments: ("completed", None))
 
     def make(directory: Path | None) -> RunDirectory:
         monkeypatch.setattr(ResolvedEndpoint, "inspect", lambda endpoint: TARGET)

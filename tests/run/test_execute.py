@@ -91,7 +91,7 @@ def test_samples_are_the_series_that_the_documentation_lists(finished: Command) 
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     samples = the_deployment(run_of(finished)).samples()
     assert set(samples.names()) <= listed
-    elsewhere = ("gpu_", "mig_", "server_gpu_", "container_", "encoder_", "replica_", "balancer_", "response_cache_")
+    elsewhere = ("gpu_", "mig_", "server_gpu_", "container_", "encoder_", "replica_", "balancer_", "response_cache_", "length_class")
     of_other_servers = set(ENGINE_COUNTERS)
     assert {name for name in listed - of_other_servers - set(samples.names()) if not name.startswith(elsewhere)} == set()
     assert samples.series("kv_blocks_max")[1].tolist()[0] == 24

@@ -54,7 +54,8 @@ def test_tokens_that_came_together_are_marked(fast_loop: bool, settings: ClientS
 
     record = one_request(script, settings, fast_loop)
     assert record.output_ids == [1, 2, 3, 4, 5, 6]
-    assert record.coalesced == [1, 2, 3, 5]  # the last came with the final response
+    assert record.coalesced == [1, 2, 3]
+    assert record.read_with_end, "the last came with the final response"
     assert record.token_ns[1] == record.token_ns[2] == record.token_ns[3] > record.token_ns[0]
 
 

@@ -60,6 +60,7 @@ def uncertainty(
     planned to stay the same.
     """
     done = requests.completed
+    done = done.select(done.done_ns != MISSING)
     answered, paced = done.select(done.responses > 0), done.select((done.responses > 1) & (done.output_tokens > 1))
     latencies = _in_order(e2e_latency_ns(done), done)
     window = measured_window(requests, duration_s)

@@ -48,7 +48,12 @@ class Knee:
     @property
     def agreement(self) -> float | None:
         """The share of resamples that have the knee at the same level, or none either."""
-        return None if self.shares is None else self.shares.get(NONE if self.level is None else f"{self.level:g}", 0.0)
+        return None if self.shares is None else self.shares.get(NONE if self.level is None else level_name(self.level), 0.0)
+
+
+def level_name(level: float) -> str:
+    """A level as in `Knee.shares`, from which float() gives it back: "4", or all digits of the mean number of users of a ramp."""
+    return str(int(level)) if float(level).is_integer() else repr(float(level))
 
 
 def find_knee(points: Sequence[LoadPoint]) -> Knee | None:
@@ -79,7 +84,7 @@ def _shares(curve: Sequence[LoadPoint]) -> dict[str, float] | None:
     paying = steps >= PAYING_ELASTICITY
     first = np.where(paying.any(1), paying.shape[1] - np.argmax(paying[:, ::-1], axis=1), 0)
     counts = np.bincount(first, minlength=len(curve))
-    names = [*(f"{point.level:g}" for point in curve[:-1]), NONE]
+    names = [*(level_name(point.level) for point in curve[:-1]), NONE]
     return {name: count / RESAMPLES for name, count in zip(names, counts.tolist(), strict=True) if count}
 
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from trtbench.analysis.deployment_result import curve_stages
 from trtbench.analysis.stage.stage_result import StageResult
-from trtbench.analysis.stats.knee import NONE, Knee
+from trtbench.analysis.stats.knee import NONE, Knee, level_name
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings.rule import Case
 from trtbench.analysis.verdict.verdict import Doubt
@@ -47,7 +47,7 @@ def _knee_doubts(knee: Knee, stages: Sequence[StageResult]) -> Iterator[tuple[st
     """
     names = {stage.level: stage.span.name for stage in stages}
     if knee.shares and knee.agreement is not None and knee.agreement < _LEAST_AGREEMENT:
-        others = {name: share for name, share in knee.shares.items() if name != (NONE if knee.level is None else f"{knee.level:g}")}
+        others = {name: share for name, share in knee.shares.items() if name != (NONE if knee.level is None else level_name(knee.level))}
         moved = max(others, key=lambda name: others[name])
         yield names[knee.levels[-1] if moved == NONE else float(moved)], "knee_moves"
     for level, rate, before in zip(knee.levels[1:], knee.throughputs[1:], accumulate(knee.throughputs, max), strict=False):
