@@ -9,6 +9,7 @@ import pytest
 
 from trtbench.system.interrupts import (
     Terminated,
+    came,
     interrupts_call,
     signals_end_in_their_codes,
     signals_raise,
@@ -51,6 +52,14 @@ def test_a_second_signal_does_not_raise_while_the_first_unwinds() -> None:
                 signal.raise_signal(signum)
             unwound.append(True)
     assert (ending.code, unwound) == (143, [True])
+
+
+def test_a_signal_of_an_earlier_command_is_not_one_of_the_next() -> None:
+    with signals_end_in_their_codes():
+        signal.raise_signal(signal.SIGINT)
+    assert came() == signal.SIGINT
+    with signals_end_in_their_codes():
+        assert came() is None
 
 
 def test_a_signal_waits_for_what_must_not_be_left_half_done() -> None:

@@ -27,7 +27,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def came() -> int | None:
-    """The first signal that this process has received."""
+    """The first signal that has arrived since the command began, or since this process did."""
     return _came[0] if _came else None
 
 
@@ -85,6 +85,7 @@ class Ending:
 def signals_end_in_their_codes() -> Iterator[Ending]:
     """A signal ends the block by an exception, and `code` of the yielded `Ending` is then 128 + its number."""
     ending = Ending()
+    _came.clear()  # a signal that ended an earlier command of this process does not explain a fault of this one
     try:
         with signals_raise():
             yield ending

@@ -170,7 +170,7 @@ def _check_range(array: Array, datatype: str, kind: np.dtype[Any]) -> None:
         raise ValueError(f"{wrong[0]} is neither true nor false")
     elif datatype in _LARGEST:
         largest, beyond = _LARGEST[datatype]
-        if (wrong := array[np.isfinite(array) & (np.abs(array) >= beyond)]).size:
+        if (wrong := array[np.isfinite(array) & (np.abs(array.astype(np.float64)) >= beyond)]).size:
             raise ValueError(f"{wrong[0]} is out of the range of {datatype}, {largest:g}")
 
 
