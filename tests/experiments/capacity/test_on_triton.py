@@ -24,14 +24,14 @@ SEARCH: dict[str, Any] = {
 }
 
 
+@pytest.mark.alone  # other tests would keep the client from its processor, which the search then says
 def test_a_search_up_to_its_largest_load(start_run: StartRun) -> None:
     command = start_run(SEARCH)
     assert ran(command.wait(200), command.directory), command.err
     run = run_of(command)
     summary = summarise(run)
     found = summary.deployments[0].found[CAPACITY]
-    assert found and found.ended == "done"
-    assert found.outcome.answer in ("never_breaks", "client_bound"), "other tests may keep the client from its processor"
+    assert found and (found.ended, found.outcome.answer) == ("done", "never_breaks")
     assert [(probe.level, probe.phase) for probe in found.probes] == [(1, "bracket"), (2, "bracket"), (2, "confirm")]
     assert found.outcome.bracket.confirmed and found.holding and found.holding.request_throughput
     repeat = found.probes[-1]
